@@ -1,0 +1,94 @@
+"""What many tests share: real photos, and a network to restore them with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gfr.faces import FaceFinder, align
+from gfr.files import WEIGHTS_DIR
+from gfr.images import load_image, save_image, to_tensor
+from gfr.model import CONFIGS, GFRNet
+from gfr.restorer import Restorer
+from gfr.weights import DEFAULT_NAME, save_weights
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = sorted((ROOT / "examples").glob("composite-*"))
+
+
+@pytest.fixture(scope="session")
+def people() -> list[tuple[Path, Path]]:
+    """Photo and guide of each of the six composite people, 640×640."""
+    assert len(EXAMPLES) == 6
+    return [(folder / "photo.jpg", folder / "guide.jpg") for folder in EXAMPLES]
+
+
+@pytest.fixture(scope="session")
+def photo(people: list[tuple[Path, Path]]) -> Path:
+    return people[0][0]
+
+
+@pytest.fixture(scope="session")
+def guide(people: list[tuple[Path, Path]]) -> Path:
+    return people[0][1]
+
+
+@pytest.fixture(scope="session")
+def finder() -> FaceFinder:
+    return FaceFinder()
+
+
+@pytest.fixture(scope="session")
+def crops(
+    people: list[tuple[Path, Path]], finder: FaceFinder, tmp_path_factory: pytest.TempPathFactory
+) -> list[tuple[Path, Path]]:
+    """Photo and guide of each person as aligned 256×256 PNG files."""
+    folder = tmp_path_factory.mktemp("crops")
+    pairs = []
+    for person, pair in enumerate(people):
+        paths = []
+        for kind, source in zip(("photo", "guide"), pair, strict=True):
+            image = load_image(source)
+            paths.append(folder / f"{person}-{kind}.png")
+            save_image(paths[-1], align(image, finder.find(image)[0].landmarks).image)
+        pairs.append((paths[0], paths[1]))
+    return pairs
+
+
+@pytest.fixture(scope="session")
+def faces(crops: list[tuple[Path, Path]]) -> torch.Tensor:
+    """Three aligned faces of three people, 3×3×256×256 in [0, 1]."""
+    return torch.cat([to_tensor(load_image(photo)) for photo, _ in crops[:3]])
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped weights; where there are none yet, those of an untrained compact network."""
+    shipped = WEIGHTS_DIR / DEFAULT_NAME
+    if shipped.is_file():
+        return shipped
+    torch.manual_seed(0)
+    model = GFRNet(CONFIGS["compact"])
+    for parameter in model.parameters():
+        if not parameter.any():  # the zeros that make an untrained network change nothing
+            torch.nn.init.normal_(parameter, std=0.01)
+    path = tmp_path_factory.mktemp("weights") / DEFAULT_NAME
+    save_weights(path, model)
+    return path
+
+
+@pytest.fixture(scope="session")
+def restorer(weights: Path) -> Restorer:
+    return Restorer.load("cpu", weights, torch.float32)
+
+
+@pytest.fixture(scope="session")
+def landscape(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A photo without a face: a smooth gradient."""
+    y, x = np.mgrid[0:300, 0:400]
+    path = tmp_path_factory.mktemp("landscape") / "landscape.png"
+    save_image(path, np.stack([x % 256, y % 256, (x + y) % 256], axis=2).astype(np.uint8))
+    return path
