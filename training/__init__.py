@@ -1,0 +1,4 @@
+"""What made the weights: data preparation, training and evaluation.
+
+Inference (the ``gfr`` package) never imports from here.
+"""

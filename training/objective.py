@@ -1,0 +1,125 @@
+"""The training objective: what one batch costs, term by term."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from gfr.model import GFRNet
+from gfr.warpnet import identity_grid
+from training.config import TrainConfig
+from training.data import NONE, WRONG
+from training.identity import Recogniser
+from training.losses import (
+    cut,
+    face_corners,
+    flow_loss,
+    gradient_loss,
+    landmark_loss,
+    reconstruction_loss,
+    total_variation_loss,
+)
+from training.perceptual import VGGFeatures, vgg_distance
+
+Batch = dict[str, Tensor]
+
+
+class Objective(nn.Module):
+    """Batch → weighted loss and its parts. Holds the frozen networks that some terms need.
+
+    Args:
+        config: the stage; terms of weight 0 are not computed, their networks not loaded.
+        models: folder with ``vgg16_features.safetensors`` and ``identity_dlib_resnet.pt``; where it
+            lacks the former, torchvision's own VGG16 is used.
+    """
+
+    def __init__(self, config: TrainConfig, models: Path) -> None:
+        super().__init__()
+        self.config = config
+        vgg = models / "vgg16_features.safetensors"
+        perceptual, identity = config.loss.perceptual, config.loss.identity
+        self.vgg = VGGFeatures(vgg if vgg.exists() else None) if perceptual else None
+        self.recogniser = Recogniser(models / "identity_dlib_resnet.pt") if identity else None
+
+    def forward(
+        self, model: GFRNet, batch: Batch, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, float]]:
+        """The weighted sum, and every term's own value for the log.
+
+        Args:
+            batch: of a ``PairDataset``, images already float in [0, 1].
+            generator: decides the perceptual crops.
+        """
+        terms = {}
+        flow = batch["mesh_flow"]
+        if "warpnet" in self.config.train or self.config.flow == "warpnet":
+            flows = self._flows(model, batch)
+            if "warpnet" in self.config.train:
+                terms |= self._warp_terms(flows, batch)
+            if self.config.flow == "warpnet":
+                flow = flows[-1]
+        if "recnet" in self.config.train:
+            none = (batch["kind"] == NONE)[:, None, None, None]
+            grid = identity_grid(*flow.shape[-2:], device=flow.device)
+            flow = torch.where(none, grid, flow)
+            restored = model.restore(batch["degraded"], batch["guide"], flow).restored
+            terms |= self._image_terms(restored, batch, generator)
+        total = sum(getattr(self.config.loss, name) * value for name, value in terms.items())
+        return total, {name: float(value) for name, value in terms.items()}
+
+    def _flows(self, model: GFRNet, batch: Batch) -> list[Tensor]:
+        with torch.set_grad_enabled("warpnet" in self.config.train):
+            return model.warpnet.flows(batch["degraded"], batch["guide"])
+
+    def _warp_terms(self, flows: list[Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Every pass is supervised; the last, which is used, counts most (as in RAFT)."""
+        weights = torch.tensor([0.5 ** (len(flows) - 1 - i) for i in range(len(flows))])
+        weights = weights / weights.sum()
+        points, guide_points = batch["points"], batch["guide_points"]
+
+        def over_passes(values: list[Tensor]) -> Tensor:
+            return sum(w * v for w, v in zip(weights.tolist(), values, strict=True))
+
+        terms = {
+            "landmark": over_passes([landmark_loss(f, points, guide_points) for f in flows]),
+            "tv": over_passes([total_variation_loss(f) for f in flows]),
+        }
+        if self.config.loss.flow:
+            terms["flow"] = over_passes([flow_loss(f, batch["mesh_flow"]) for f in flows])
+        return terms
+
+    def _image_terms(
+        self, restored: Tensor, batch: Batch, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        loss, truth, weight = self.config.loss, batch["truth"], batch["weight"]
+        terms = {"reconstruction": reconstruction_loss(restored, truth, weight)}
+        if loss.gradient:
+            terms["gradient"] = gradient_loss(restored, truth, weight)
+        if self.vgg is not None:
+            side = min(loss.crop, truth.shape[-1])
+            corners = face_corners(batch["points"], truth.shape[-1], side, generator)
+            with torch.no_grad():
+                target = self.vgg(cut(truth, corners, side))
+            features = self.vgg(cut(restored, corners, side))
+            terms["perceptual"] = vgg_distance(features, target).mean()
+        if self.recogniser is not None:
+            with torch.no_grad():
+                target = self.recogniser(truth)
+            # A stranger's guide says nothing about who this is; such a face must not be guessed.
+            known = (batch["kind"] != WRONG).float()
+            distance = (self.recogniser(restored) - target).square().sum(1)
+            terms["identity"] = (distance * known).sum() / known.sum().clamp(min=1)
+        return terms
+
+
+def prepare_batch(batch: Batch, device: torch.device) -> Batch:
+    """Move a collated batch to the device; uint8 images become float in [0, 1], channels-last."""
+    out = {}
+    for name, value in batch.items():
+        value = value.to(device, non_blocking=True)
+        if value.dtype == torch.uint8:
+            value = value.to(memory_format=torch.channels_last).float().div(255)
+        out[name] = value
+    return out
