@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -16,8 +18,11 @@ def conv(in_channels: int, out_channels: int, kernel: int = 3) -> nn.Conv2d:
     return nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2)
 
 
-def zero(module: nn.Conv2d) -> nn.Conv2d:
-    """Zero a convolution, so that what it adds to starts unchanged."""
+Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
+
+
+def zero(module: Layer) -> Layer:
+    """Zero a layer, so that what it adds to starts unchanged."""
     nn.init.zeros_(module.weight)
     nn.init.zeros_(module.bias)
     return module

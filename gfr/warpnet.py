@@ -1,8 +1,7 @@
 """WarpNet: a dense flow field that bends the guide onto the pose of the degraded photo.
 
-A flow Φ is an **absolute sampling grid**, N×2×H×W in [-1, 1], x first, ``align_corners=True``:
-Φ at a pixel of the degraded photo says where in the guide to read. A guide landmark at (20, 10)
-that belongs at (22, 14) means Φ(22, 14) = (20, 10), in normalised units.
+The compact form goes from coarse to fine: MeshNet finds both faces' meshes, which give a first
+flow; then U-Net passes correct it, each looking at the guide as warped so far.
 
 (GFRNet, ECCV 2018, section 3.2, figure 3)
 """
@@ -11,17 +10,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gfr.blocks import Down, ResBlock, Up, conv, norm, zero
+from gfr.meshnet import MeshNet, mesh_flow
+from gfr.warpgrid import identity_grid, resize_flow, warp
+
+__all__ = [
+    "PaperWarpNet",
+    "PaperWarpNetConfig",
+    "WarpFlows",
+    "WarpNet",
+    "WarpNetConfig",
+    "build_warpnet",
+    "identity_grid",
+    "resize_flow",
+    "warp",
+]
 
 
 @dataclass(frozen=True)
 class WarpNetConfig:
-    """The compact WarpNet: a few U-Net passes at a quarter of ``working_size``."""
+    """The compact WarpNet: MeshNet, then a few U-Net passes, at a quarter of ``working_size``."""
 
     working_size: int = 128
     """Side the two images are reduced to; a flow is smooth and needs no more."""
@@ -29,8 +43,8 @@ class WarpNetConfig:
     """Pixel-unshuffle factor in front of the first convolution."""
     widths: tuple[int, ...] = (48, 96, 128, 160)
     """Channels per level, from working_size / unshuffle down."""
-    passes: int = 2
-    """How many times the flow is corrected; each pass sees the guide as warped so far."""
+    passes: int = 1
+    """How many times the meshes' flow is corrected."""
     kind: str = "compact"
 
 
@@ -43,46 +57,13 @@ class PaperWarpNetConfig:
     kind: str = "paper"
 
 
-def identity_grid(
-    height: int,
-    width: int,
-    device: torch.device | str | None = None,
-    dtype: torch.dtype = torch.float32,
-) -> Tensor:
-    """The flow that moves nothing: 1×2×H×W, x first, -1 and 1 on the outermost pixel centres."""
-    x = torch.linspace(-1, 1, width, device=device, dtype=dtype)
-    y = torch.linspace(-1, 1, height, device=device, dtype=dtype)
-    return torch.stack(torch.meshgrid(x, y, indexing="xy"))[None]
+class WarpFlows(NamedTuple):
+    """What a WarpNet computes on its way; the trainer supervises all of it."""
 
-
-def resize_flow(flow: Tensor, height: int, width: int) -> Tensor:
-    """Resample a flow N×2×h×w to N×2×H×W; positions are normalised, so no value is rescaled."""
-    if flow.shape[-2:] == (height, width):
-        return flow
-    return F.interpolate(flow, (height, width), mode="bilinear", align_corners=True)
-
-
-def warp(image: Tensor, flow: Tensor) -> Tensor:
-    """Read ``image`` at the positions that ``flow`` names.
-
-    Args:
-        image: N×C×h×w, images or features.
-        flow: N×2×H×W absolute grid; resampled to h×w when the sizes differ.
-
-    Returns:
-        N×C×h×w in the dtype of ``image``: bilinear, ``align_corners=True``, border repeated.
-    """
-    flow = resize_flow(flow.float(), *image.shape[-2:])
-    # Sub-pixel positions need float32: bfloat16 resolves only a pixel at 256.
-    with torch.autocast(image.device.type, enabled=False):
-        out = F.grid_sample(
-            image.float(),
-            flow.permute(0, 2, 3, 1),
-            mode="bilinear",
-            padding_mode="border",
-            align_corners=True,
-        )
-    return out.to(image.dtype)
+    flows: list[Tensor]
+    """Φ after each step, coarse to fine, each N×2×H×W float32; the last is the answer."""
+    meshes: list[Tensor]
+    """Mesh points of the degraded face and of the guide, N×468×2 each; empty if not computed."""
 
 
 class FlowPass(nn.Module):
@@ -120,31 +101,32 @@ class FlowPass(nn.Module):
 
 
 class WarpNet(nn.Module):
-    """(I_d, I_g) → Φ: each pass adds a correction to the flow so far, starting from identity."""
+    """(I_d, I_g) → Φ: the flow between the two meshes, then one correction per pass."""
 
     def __init__(self, config: WarpNetConfig) -> None:
         super().__init__()
-        self.working_size = config.working_size
+        self.size = config.working_size
+        self.meshnet = MeshNet(self.size, config.unshuffle, config.widths)
         self.passes = nn.ModuleList(
             FlowPass(config.unshuffle, config.widths) for _ in range(config.passes)
         )
 
     def forward(self, degraded: Tensor, guide: Tensor) -> Tensor:
         """Both N×3×H×W in [0, 1] → Φ, N×2×H×W."""
-        return self.flows(degraded, guide)[-1]
+        return self.steps(degraded, guide).flows[-1]
 
-    def flows(self, degraded: Tensor, guide: Tensor) -> list[Tensor]:
-        """The flow after each pass, each N×2×H×W float32: the trainer supervises all of them."""
-        size = (self.working_size, self.working_size)
-        small_d, small_g = F.adaptive_avg_pool2d(degraded, size), F.adaptive_avg_pool2d(guide, size)
-        grid = identity_grid(*size, device=degraded.device).expand(len(degraded), -1, -1, -1)
-        flows = []
+    def steps(self, degraded: Tensor, guide: Tensor) -> WarpFlows:
+        """As :meth:`forward`, with everything in between."""
+        small_d, small_g = (F.adaptive_avg_pool2d(x, self.size) for x in (degraded, guide))
+        points, guide_points = self.meshnet(torch.cat([small_d, small_g])).chunk(2)
+        coarse = mesh_flow(points, guide_points, side=32)
+        flows = [resize_flow(coarse, self.size, self.size)]
         for flow_pass in self.passes:
-            # Each pass answers for its own step, as in RAFT: no gradient through its input flow.
-            grid = grid.detach()
-            grid = grid + flow_pass(small_d, warp(small_g, grid), grid.to(small_d.dtype))
-            flows.append(resize_flow(grid, *degraded.shape[-2:]))
-        return flows
+            # Each step answers for itself, as in RAFT: no gradient through its input flow.
+            flow = flows[-1].detach()
+            flows.append(flow + flow_pass(small_d, warp(small_g, flow), flow))
+        height, width = degraded.shape[-2:]
+        return WarpFlows([resize_flow(f, height, width) for f in flows], [points, guide_points])
 
 
 class PaperWarpNet(nn.Module):
@@ -167,9 +149,9 @@ class PaperWarpNet(nn.Module):
         """Both N×3×256×256 in [0, 1] → Φ, N×2×256×256."""
         return self.layers(torch.cat([degraded, guide], 1) * 2 - 1).float()
 
-    def flows(self, degraded: Tensor, guide: Tensor) -> list[Tensor]:
-        """The one flow, in a list: the same interface as the compact WarpNet."""
-        return [self(degraded, guide)]
+    def steps(self, degraded: Tensor, guide: Tensor) -> WarpFlows:
+        """The one flow: the same interface as the compact WarpNet's."""
+        return WarpFlows([self(degraded, guide)], [])
 
 
 def build_warpnet(config: WarpNetConfig | PaperWarpNetConfig) -> WarpNet | PaperWarpNet:

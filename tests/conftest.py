@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
+from torchvision.models import vgg16
 
 from gfr.faces import FaceFinder, align
 from gfr.files import WEIGHTS_DIR
@@ -14,8 +18,10 @@ from gfr.images import load_image, save_image, to_tensor
 from gfr.model import CONFIGS, GFRNet
 from gfr.restorer import Restorer
 from gfr.weights import DEFAULT_NAME, save_weights
+from training.judge import RECOGNISER_FILE, VGG_FILE
 
 ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"  # data and networks that development has beside the project
 EXAMPLES = sorted((ROOT / "examples").glob("composite-*"))
 
 
@@ -86,9 +92,42 @@ def restorer(weights: Path) -> Restorer:
 
 
 @pytest.fixture(scope="session")
+def page_url(restorer: Restorer) -> Iterator[str]:
+    """The address of the web page, served from a thread of this process."""
+    import app
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    page = app.build(restorer)
+    yield app.launch(page, port, prevent_thread_lock=True, quiet=True)
+    page.close(verbose=False)
+
+
+@pytest.fixture(scope="session")
 def landscape(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A photo without a face: a smooth gradient."""
     y, x = np.mgrid[0:300, 0:400]
     path = tmp_path_factory.mktemp("landscape") / "landscape.png"
     save_image(path, np.stack([x % 256, y % 256, (x + y) % 256], axis=2).astype(np.uint8))
     return path
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of measuring networks; where there is none, stand-ins with random weights."""
+    if (SHARED / "models").is_dir():
+        return SHARED / "models"
+    folder = tmp_path_factory.mktemp("models")
+    torch.manual_seed(0)
+    with torch.device("meta"):
+        features = vgg16(weights=None, init_weights=False).features[:23]
+    features = features.to_empty(device="cpu")
+    for name, parameter in features.named_parameters():
+        init = torch.nn.init.zeros_ if name.endswith("bias") else torch.nn.init.kaiming_normal_
+        init(parameter)
+    tensors = {f"features.{name}": t.half() for name, t in features.state_dict().items()}
+    save_file(tensors, folder / VGG_FILE)
+    layers = [torch.nn.AvgPool2d(15), torch.nn.Flatten(), torch.nn.Linear(300, 16)]
+    torch.jit.script(torch.nn.Sequential(*layers).half()).save(folder / RECOGNISER_FILE)
+    return folder

@@ -23,6 +23,7 @@ class LossConfig:
     landmark: float = 0.0
     tv: float = 0.0
     flow: float = 0.0
+    mesh: float = 0.0
     reconstruction: float = 0.0
     gradient: float = 0.0
     perceptual: float = 0.0

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from gfr.degradation import degrade, sample_degradation
 from training.meshflow import feature_weights, mesh_flow
+from training.mirror import MIRROR
 
 SIDE = 288
 MARGIN = 16
@@ -55,6 +56,10 @@ class FaceStore:
         starts = np.flatnonzero(np.r_[True, np.diff(person[order]) != 0])
         self.members = {int(person[g[0]]): g for g in np.split(order, starts[1:])}
         self.paired = np.flatnonzero([len(self.members[int(p)]) > 1 for p in person])
+
+    def mean_points(self) -> np.ndarray:
+        """The mean face mesh, 468×2 float32 in [-1, 1] of the FFHQ crop."""
+        return (self.points.mean(0) - MARGIN) / 127.5 - 1
 
     @classmethod
     def open(cls, folders: list[Path], cache: Path) -> FaceStore:
@@ -176,9 +181,9 @@ class PairDataset(Dataset):
             flags=cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REFLECT_101,
         )
-        if flip:  # both photos flip together, so point k still means the same spot in both
+        if flip:
             image = np.ascontiguousarray(image[:, ::-1])
-            points = np.stack([255 - points[:, 0], points[:, 1]], 1)
+            points = np.stack([255 - points[:, 0], points[:, 1]], 1)[MIRROR]
         return image, points.astype(np.float32)
 
     def _tensor(self, image: np.ndarray) -> torch.Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gfr.model import GFRNet
-from gfr.warpnet import identity_grid
+from gfr.warpnet import WarpFlows, identity_grid
 from training.config import TrainConfig
 from training.data import NONE, WRONG
 from training.identity import Recogniser
@@ -55,11 +55,12 @@ class Objective(nn.Module):
         terms = {}
         flow = batch["mesh_flow"]
         if "warpnet" in self.config.train or self.config.flow == "warpnet":
-            flows = self._flows(model, batch)
+            with torch.set_grad_enabled("warpnet" in self.config.train):
+                steps = model.warpnet.steps(batch["degraded"], batch["guide"])
             if "warpnet" in self.config.train:
-                terms |= self._warp_terms(flows, batch)
+                terms |= self._warp_terms(steps, batch)
             if self.config.flow == "warpnet":
-                flow = flows[-1]
+                flow = steps.flows[-1]
         if "recnet" in self.config.train:
             none = (batch["kind"] == NONE)[:, None, None, None]
             grid = identity_grid(*flow.shape[-2:], device=flow.device)
@@ -67,27 +68,28 @@ class Objective(nn.Module):
             restored = model.restore(batch["degraded"], batch["guide"], flow).restored
             terms |= self._image_terms(restored, batch, generator)
         total = sum(getattr(self.config.loss, name) * value for name, value in terms.items())
-        return total, {name: float(value) for name, value in terms.items()}
+        return total, {name: value.item() for name, value in terms.items()}
 
-    def _flows(self, model: GFRNet, batch: Batch) -> list[Tensor]:
-        with torch.set_grad_enabled("warpnet" in self.config.train):
-            return model.warpnet.flows(batch["degraded"], batch["guide"])
-
-    def _warp_terms(self, flows: list[Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Every pass is supervised; the last, which is used, counts most (as in RAFT)."""
-        weights = torch.tensor([0.5 ** (len(flows) - 1 - i) for i in range(len(flows))])
-        weights = weights / weights.sum()
+    def _warp_terms(self, steps: WarpFlows, batch: Batch) -> dict[str, Tensor]:
+        """Every step is supervised; the last, which is used, counts most (as in RAFT)."""
+        weights = [0.5**i for i in reversed(range(len(steps.flows)))]
         points, guide_points = batch["points"], batch["guide_points"]
 
-        def over_passes(values: list[Tensor]) -> Tensor:
-            return sum(w * v for w, v in zip(weights.tolist(), values, strict=True))
+        def over_steps(values: list[Tensor]) -> Tensor:
+            return sum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights)
 
         terms = {
-            "landmark": over_passes([landmark_loss(f, points, guide_points) for f in flows]),
-            "tv": over_passes([total_variation_loss(f) for f in flows]),
+            "landmark": over_steps([landmark_loss(f, points, guide_points) for f in steps.flows]),
+            "tv": over_steps([total_variation_loss(f) for f in steps.flows]),
         }
         if self.config.loss.flow:
-            terms["flow"] = over_passes([flow_loss(f, batch["mesh_flow"]) for f in flows])
+            terms["flow"] = over_steps([flow_loss(f, batch["mesh_flow"]) for f in steps.flows])
+        if self.config.loss.mesh and steps.meshes:
+            truths = (points, guide_points)
+            terms["mesh"] = sum(
+                (found - true).abs().sum(2).mean()
+                for found, true in zip(steps.meshes, truths, strict=True)
+            )
         return terms
 
     def _image_terms(

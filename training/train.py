@@ -25,6 +25,7 @@ from tqdm import tqdm
 from gfr.device import pick_device, pick_dtype
 from gfr.files import replacing
 from gfr.model import CONFIGS, GFRNet
+from gfr.warpnet import WarpNet
 from gfr.weights import load_model, save_weights
 from training.config import TrainConfig, load_config
 from training.data import FaceStore, PairDataset
@@ -151,7 +152,11 @@ class Log:
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
         self.count += 1
-        if self.count < self.every:
+        return self.write(step, minutes) if self.count >= self.every else None
+
+    def write(self, step: int, minutes: float) -> dict[str, float] | None:
+        """Append the means since the last row, if there are any."""
+        if not self.count:
             return None
         row = {"step": step, "minutes": round(minutes, 2)}
         row |= {name: float(f"{s / self.count:.5g}") for name, s in self.sums.items()}
@@ -207,15 +212,20 @@ def run(trainer: Trainer, store: FaceStore, out: Path, minutes: float, workers: 
             trainer.save(out)
             save_samples(out / "samples.png", trainer.ema, prepare_batch(batch, trainer.device))
     bar.close()
+    log.write(trainer.step, trainer.elapsed / 60)
     trainer.save(out)
 
 
-def build_model(config: TrainConfig, warpnet: Path | None, recnet: Path | None) -> GFRNet:
+def build_model(
+    config: TrainConfig, store: FaceStore, warpnet: Path | None, recnet: Path | None
+) -> GFRNet:
     """A fresh network, or one whose parts come from earlier stages' weights."""
     torch.manual_seed(config.seed)
     model = GFRNet(CONFIGS[config.model])
     if warpnet:
         model.warpnet.load_state_dict(load_model(warpnet).warpnet.state_dict())
+    elif isinstance(model.warpnet, WarpNet):
+        model.warpnet.meshnet.set_mean(torch.from_numpy(store.mean_points()))
     if recnet:
         source = load_model(recnet)
         model.recnet.load_state_dict(source.recnet.state_dict())
@@ -255,7 +265,7 @@ def main(argv: list[str] | None = None) -> int:
         if args.resume and not checkpoint.exists():
             raise ValueError(f"There is no {checkpoint} to resume from.")
         store = FaceStore.open(args.data, args.cache)
-        model = build_model(config, args.init_warpnet, args.init_recnet)
+        model = build_model(config, store, args.init_warpnet, args.init_recnet)
         objective = Objective(config, args.models)
         device = pick_device(args.device)
     except (ValueError, OSError) as error:
