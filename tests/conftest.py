@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torchvision.models import vgg16
 
+from gfr.degradation import Degradation, degrade
 from gfr.faces import FaceFinder, align
 from gfr.files import WEIGHTS_DIR
 from gfr.images import load_image, save_image, to_tensor
@@ -23,6 +24,11 @@ from training.judge import RECOGNISER_FILE, VGG_FILE
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"  # data and networks that development has beside the project
 EXAMPLES = sorted((ROOT / "examples").glob("composite-*"))
+BENCH_LEVELS = {
+    "mild": Degradation(1, 2, 4, 60),
+    "moderate": Degradation(2, 4, 8, 50),
+    "severe": Degradation(3.5, 8, 12, 40),
+}
 
 
 @pytest.fixture(scope="session")
@@ -130,4 +136,23 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_file(tensors, folder / VGG_FILE)
     layers = [torch.nn.AvgPool2d(15), torch.nn.Flatten(), torch.nn.Linear(300, 16)]
     torch.jit.script(torch.nn.Sequential(*layers).half()).save(folder / RECOGNISER_FILE)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bench_dir(
+    crops: list[tuple[Path, Path]], finder: FaceFinder, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Two of the example people as a bench."""
+    folder = tmp_path_factory.mktemp("small") / "bench"
+    folder.mkdir()
+    for i, (photo, guide) in enumerate(crops[:2]):
+        truth, right = load_image(photo), load_image(guide)
+        images = {"gt": truth, "guide": right, "wrong": load_image(crops[i + 1][1])}
+        images |= {level: degrade(truth, d) for level, d in BENCH_LEVELS.items()}
+        for kind, image in images.items():
+            save_image(folder / f"c{i}_{kind}.webp", image)
+        for suffix, image in (("lm", truth), ("guide_lm", right)):
+            points = finder.find(image)[0].landmarks[:468]
+            np.save(folder / f"c{i}_{suffix}.npy", points.astype(np.float16))
     return folder
