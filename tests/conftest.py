@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -135,7 +136,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tensors = {f"features.{name}": t.half() for name, t in features.state_dict().items()}
     save_file(tensors, folder / VGG_FILE)
     layers = [torch.nn.AvgPool2d(15), torch.nn.Flatten(), torch.nn.Linear(300, 16)]
-    torch.jit.script(torch.nn.Sequential(*layers).half()).save(folder / RECOGNISER_FILE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # deprecated, but what recognisers come in
+        torch.jit.script(torch.nn.Sequential(*layers).half()).save(folder / RECOGNISER_FILE)
     return folder
 
 

@@ -21,8 +21,6 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from gfr.degradation import Degradation, degrade
@@ -34,24 +32,18 @@ from training.bench import LEVELS, SIZE, Bench, landmark_error
 from training.bootstrap import Interval, bootstrap
 from training.evaluate import restore
 from training.identity import identity_distance
+from training.influence_report import MEASURES, gain_curve, share_of_gain, table, verdict
 from training.inputs import add_inputs, open_inputs, progress_bar, run_command, write_json
 from training.judge import Judge, autocast
 from training.perceptual import vgg_distance
 
-MEASURES = {
-    "gain": "identity gain: ID(none) − ID(right)",
-    "swap_inside": "swap sensitivity: VGG(right, wrong) in the face",
-    "swap_outside": "swap sensitivity: VGG(right, wrong) around it",
-    "pull": "pull to the stranger whose photo is the wrong guide",
-    "warp_id": "warp value: ID(unwarped guide) − ID(right)",
-    "warp_vgg": "warp value: VGG(unwarped guide) − VGG(right)",
-    "landmark_before": "landmark error before the warp",
-    "landmark_after": "landmark error after the warp",
-}
 # Strength 1, 2 and 3 are the bench's mild, moderate and severe; 4 leaves next to nothing.
 CURVE = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
 _STEPS = (0, 1, 2, 3, 4)
-_BLUR, _SCALE, _NOISE, _JPEG = (0.5, 1, 2, 3.5, 6), (1, 2, 4, 8, 16), (2, 4, 8, 12, 16), (80, 60, 50, 40, 30)  # fmt: skip  # noqa: E501
+_BLUR = (0.5, 1, 2, 3.5, 6)
+_SCALE = (1, 2, 4, 8, 16)
+_NOISE = (2, 4, 8, 12, 16)
+_JPEG = (80, 60, 50, 40, 30)
 
 Values = dict[str, np.ndarray]
 
@@ -93,34 +85,10 @@ class Influence:
             },
             "curve": [{"strength": s} | asdict(self.curve_interval(s)) for s in self.curve],
             "rise": asdict(self.rise()),
-            "verdict": verdict(self),
             "per_case": {
                 lv: {m: v.tolist() for m, v in ms.items()} for lv, ms in self.levels.items()
             },
         }
-
-
-def verdict(influence: Influence) -> str:
-    """In words: does the guide matter?"""
-    worst = list(influence.levels)[-1]
-    gain, rise = influence.interval(worst, "gain"), influence.rise()
-    if not gain.above_zero:
-        return (
-            f"FAILURE: the network ignores the guide. At {worst} the identity gain is {gain}, "
-            "which is not above 0."
-        )
-    if not rise.above_zero:
-        return (
-            f"FAILURE: the curve is flat. The identity gain at {worst} is {gain}, but it does not "
-            f"grow with degradation ({rise} from the least level to the worst): the guide does "
-            "not help where only it can."
-        )
-    means = [influence.interval(level, "gain").mean for level in influence.levels]
-    steady = "and grows at every level" if means == sorted(means) else "though not at every level"
-    return (
-        f"The guide matters: at {worst} the identity gain is {gain}, {rise} more than at the "
-        f"least degraded level, {steady}."
-    )
 
 
 @torch.inference_mode()
@@ -129,6 +97,7 @@ def measure_influence(
     bench: Bench,
     judge: Judge,
     dtype: torch.dtype = torch.float32,
+    levels: Sequence[str] = LEVELS,
     curve: Sequence[float] = CURVE,
     progress: Callable[[Iterable[Bench]], Iterable[Bench]] = iter,
 ) -> Influence:
@@ -139,21 +108,22 @@ def measure_influence(
         bench: the cases; a case's person is its name up to the last hyphen.
         judge: the measuring networks, on the model's device.
         dtype: the network runs under autocast to it.
+        levels: which of the bench's levels, two or more, from mild to severe.
         curve: strengths of degradation for the gain curve; see :func:`degradation_of`.
         progress: wraps the sequence of cases, e.g. ``tqdm``.
     """
-    levels: dict[str, list[dict[str, float]]] = {level: [] for level in LEVELS}
+    measured: dict[str, list[dict[str, float]]] = {level: [] for level in levels}
     gains: dict[float, list[float]] = {strength: [] for strength in curve}
     for case in progress(bench.batches(1)):
-        for level in LEVELS:
-            levels[level].append(_measure_case(model, case, level, judge, dtype))
+        for level in levels:
+            measured[level].append(_measure_case(model, case, level, judge, dtype))
         for strength in curve:
             gains[strength].append(_gain_at(model, case, strength, judge, dtype))
     return Influence(
         bench.names,
         {
             lv: {m: np.array([row[m] for row in rows]) for m in MEASURES}
-            for lv, rows in levels.items()
+            for lv, rows in measured.items()
         },
         {strength: np.array(values) for strength, values in gains.items()},
     )
@@ -228,51 +198,6 @@ def face_mask(landmarks: Tensor) -> Tensor:
     return torch.from_numpy(masks)[:, None].float()
 
 
-def table(influence: Influence) -> str:
-    """Measures by level, with intervals, as aligned text."""
-    lines = [f"{'':<52}" + "".join(f"{level:>26}" for level in influence.levels)]
-    for measure, meaning in MEASURES.items():
-        cells = (f"{influence.interval(lv, measure)!s:>26}" for lv in influence.levels)
-        lines.append(f"{meaning:<52}" + "".join(cells))
-    return "\n".join(lines)
-
-
-def share_of_gain(influence: Influence, other: dict[str, Any]) -> str:
-    """What share of this gain another run's report has: that of a run without identity loss, say.
-
-    Raises:
-        InputError: ``other`` is no such report.
-    """
-    try:
-        gains = {level: float(other["levels"][level]["gain"]["mean"]) for level in LEVELS}
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError("The report to compare with is not one of this command's.") from error
-    parts = []
-    for level, gain in gains.items():
-        own = influence.interval(level, "gain").mean
-        share = f"{gain / own:.0%}" if own > 0 else "no share"
-        parts.append(f"{level} {gain:+.3f} of {own:+.3f} ({share})")
-    return "the other run's gain: " + ", ".join(parts)
-
-
-def gain_curve(influence: Influence, title: str) -> np.ndarray:
-    """Identity gain over degradation strength with its interval: 500×800×3 uint8 RGB."""
-    figure = Figure(figsize=(8, 5), dpi=100, layout="constrained")
-    canvas, axes = FigureCanvasAgg(figure), figure.add_subplot()
-    strengths = list(influence.curve)
-    points = [influence.curve_interval(s) for s in strengths]
-    axes.fill_between(strengths, [p.low for p in points], [p.high for p in points], alpha=0.25)
-    axes.plot(strengths, [p.mean for p in points], marker="o")
-    axes.axhline(0, color="black", linewidth=0.8)
-    axes.set_xticks([1, 2, 3, 4], ["mild", "moderate", "severe", "null"])
-    axes.set_xlabel("degradation")
-    axes.set_ylabel("identity gain: ID(no guide) − ID(right guide)")
-    axes.set_title(title)
-    axes.grid(alpha=0.3)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     parser = argparse.ArgumentParser(
@@ -292,24 +217,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> None:
     if options.plot:
         check_output(options.plot)
-    other = _read_report(options.compare) if options.compare else None
+    other = _read_gains(options.compare) if options.compare else None
     i = open_inputs(options)
     influence = measure_influence(i.model, i.bench, i.judge, i.dtype, progress=progress_bar)
     print(f"{i.weights}, {len(i.bench)} cases\n\n{table(influence)}\n\n{verdict(influence)}")
     if other is not None:
         print(share_of_gain(influence, other))
     if options.json:
-        write_json(options.json, {"weights": i.weights.name, **influence.to_dict()})
+        data = {"weights": i.weights.name, "verdict": verdict(influence), **influence.to_dict()}
+        write_json(options.json, data)
     if options.plot:
         title = f"What the guide is worth ({i.weights.stem}, {len(i.bench)} cases, 95 % intervals)"
         save_image(options.plot, gain_curve(influence, title))
 
 
-def _read_report(path: Path) -> dict[str, Any]:
+def _read_gains(path: Path) -> dict[str, float]:
+    """level → mean identity gain, from a report that this command wrote as JSON."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not a report in JSON ({error}).") from error
+        levels = json.loads(path.read_text(encoding="utf-8"))["levels"]
+        return {level: float(levels[level]["gain"]["mean"]) for level in LEVELS}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is not a JSON report of this command.") from error
 
 
 if __name__ == "__main__":
