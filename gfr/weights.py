@@ -45,6 +45,7 @@ def save_weights(path: str | os.PathLike[str], model: GFRNet, half: bool = True)
     metadata = {"format": "gfr", "config": json.dumps(model.config.to_dict(), sort_keys=True)}
     with replacing(path) as temporary:
         save_file(tensors, temporary, metadata=metadata)
+        temporary.chmod(0o644)  # safetensors writes for the owner alone
 
 
 def read_config(path: str | os.PathLike[str]) -> GFRNetConfig:

@@ -1,0 +1,1 @@
+"""What the web page computes and shows; its layout and wiring are in ``app.py``."""
