@@ -109,17 +109,19 @@ def test_every_discriminator_learns_to_tell_soft_faces_from_sharp_ones(store, te
     torch.manual_seed(0)
     adversary = Adversary(TrainConfig(loss=LossConfig(**{term: 1.0})))
     assert list(adversary.judges) == [term]
-    optimizer = torch.optim.Adam(adversary.parameters(), 2e-3, betas=(0.5, 0.99))
-    before = adversary.generator_terms(soft, scene)[term].item()
-    for _ in range(48):
+    optimizer = torch.optim.Adam(adversary.parameters(), 5e-4, betas=(0.5, 0.99))
+    for _ in range(150):
         loss = adversary.discriminator_terms(soft, truth, scene)[f"{term}_rival"]
+        if loss < 0.9:  # 1.39 is guessing
+            break
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert loss < 1.25  # 1.39 is guessing
+    else:
+        pytest.fail(f"after 150 steps the loss is still {loss:.2f}")
     caught = adversary.generator_terms(soft, scene)[term].item()
     passed = adversary.generator_terms(truth, scene)[term].item()
-    assert caught > before and caught > passed + 0.1
+    assert caught > passed + 0.3
 
 
 # The game
