@@ -47,7 +47,6 @@ def test_a_stage_of_the_paper_takes_a_real_step(store, models, name):
         terms |= {"mse", "perceptual", "global_gan", "local_gan"}
         assert second["mse"] < first["mse"]
     assert terms <= first.keys()
-    print(first, second)
     assert second["total"] < first["total"]
     moved = {
         k.split(".")[0]
