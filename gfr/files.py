@@ -28,3 +28,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Remove what :func:`replacing` was writing in ``folder`` when its process was killed."""
+    for path in folder.glob(f".{'[0-9a-f]' * 32}.*"):
+        path.unlink()

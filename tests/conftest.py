@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import socket
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from torchvision.models import vgg16
 
@@ -20,7 +22,11 @@ from gfr.images import load_image, save_image, to_tensor
 from gfr.model import CONFIGS, GFRNet
 from gfr.restorer import Restorer
 from gfr.weights import DEFAULT_NAME, save_weights
+from training.config import LossConfig, TrainConfig
+from training.data import DataConfig, FaceStore, PairDataset
 from training.judge import RECOGNISER_FILE, VGG_FILE
+from training.objective import Objective
+from training.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"  # data and networks that development has beside the project
@@ -159,3 +165,54 @@ def bench_dir(
             points = finder.find(image)[0].landmarks[:468]
             np.save(folder / f"c{i}_{suffix}.npy", points.astype(np.float16))
     return folder
+
+
+@pytest.fixture(scope="session")
+def crop_folder(
+    crops: list[tuple[Path, Path]], finder: FaceFinder, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Six people, two crops each, in the layout of ``training.prepare``."""
+    root = tmp_path_factory.mktemp("crops288")
+    for person, pair in enumerate(crops):
+        for name, file in zip("ab", pair, strict=True):
+            image = cv2.copyMakeBorder(load_image(file), *[16] * 4, cv2.BORDER_REFLECT_101)
+            points = finder.find(image)[0].landmarks[:468]
+            target = root / f"person{person}" / f"{name}.webp"
+            target.parent.mkdir(exist_ok=True)
+            Image.fromarray(image).save(target, lossless=True)
+            np.save(target.with_suffix(".npy"), points.astype(np.float16))
+    return root
+
+
+@pytest.fixture(scope="session")
+def store(crop_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> FaceStore:
+    return FaceStore.open([crop_folder], tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def joint_config() -> TrainConfig:
+    """Both networks on small pictures, regression losses only."""
+    loss = LossConfig(landmark=1.0, tv=0.02, flow=0.2, reconstruction=1.0, gradient=0.5)
+    data = DataConfig(size=64, real_share=1.0)
+    return TrainConfig(lr=4e-4, steps=100, batch=4, warmup=1, ema=0.5, data=data, loss=loss)
+
+
+def collate(dataset: PairDataset, indices: Iterable[int]) -> dict[str, torch.Tensor]:
+    """Those samples as one batch."""
+    return torch.utils.data.default_collate([dataset[i] for i in indices])
+
+
+def make_trainer(config: TrainConfig, models: Path = Path("no-such-folder")) -> Trainer:
+    """A fresh run in float32 on the CPU, always from the same weights."""
+    torch.manual_seed(0)
+    model, objective = GFRNet(CONFIGS[config.model]), Objective(config, models)
+    return Trainer(config, model, objective, torch.device("cpu"), torch.float32)
+
+
+def assert_same_state(one: dict, other: dict, rtol: float = 0, atol: float = 0) -> None:
+    """Two state dicts agree in every tensor."""
+    assert one.keys() == other.keys() and one
+    for name, value in one.items():
+        torch.testing.assert_close(
+            value, other[name], rtol=rtol, atol=atol, msg=lambda m, n=name: f"{n}: {m}"
+        )

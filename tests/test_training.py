@@ -6,57 +6,35 @@ import csv
 import dataclasses
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from conftest import collate, make_trainer
 
-from gfr.images import load_image
-from gfr.model import CONFIGS, GFRNet
+from gfr.model import CONFIGS
 from gfr.warpnet import identity_grid, warp
 from gfr.weights import load_model
 from training.config import TrainConfig, load_config
 from training.curves import main as draw_curves_of
 from training.data import NONE, WRONG, DataConfig, FaceStore, PairDataset, warped_copy
+from training.log import Log
 from training.losses import (
     cut,
     face_corners,
     gradient_loss,
     landmark_loss,
+    mse_loss,
     reconstruction_loss,
     total_variation_loss,
 )
 from training.meshflow import feature_weights, mesh_flow
 from training.mirror import MIRROR
-from training.objective import Objective, prepare_batch
-from training.train import Trainer, learning_rate, main
+from training.objective import prepare_batch
+from training.sampler import Upward
+from training.schedule import learning_rate
+from training.train import main
 
 CONFIG_FILES = sorted((Path(__file__).parent.parent / "training" / "configs").glob("*.toml"))
-
-
-@pytest.fixture(scope="session")
-def crop_folder(crops, finder, tmp_path_factory):
-    """Six people, two crops each, in the layout of ``training.prepare``."""
-    root = tmp_path_factory.mktemp("crops288")
-    for person, pair in enumerate(crops):
-        for name, file in zip("ab", pair, strict=True):
-            image = cv2.copyMakeBorder(load_image(file), *[16] * 4, cv2.BORDER_REFLECT_101)
-            points = finder.find(image)[0].landmarks[:468]
-            target = root / f"person{person}" / f"{name}.webp"
-            target.parent.mkdir(exist_ok=True)
-            Image.fromarray(image).save(target, lossless=True)
-            np.save(target.with_suffix(".npy"), points.astype(np.float16))
-    return root
-
-
-@pytest.fixture(scope="session")
-def store(crop_folder, tmp_path_factory):
-    return FaceStore.open([crop_folder], tmp_path_factory.mktemp("cache"))
-
-
-def collate(dataset, indices):
-    return torch.utils.data.default_collate([dataset[i] for i in indices])
 
 
 def points_of(store, i):
@@ -200,6 +178,11 @@ def test_image_losses_are_zero_for_the_truth_and_grow_with_the_error(faces):
         assert exact < 0.004 < near < far
 
 
+def test_the_squared_loss_is_on_the_papers_scale(faces):
+    """Images in [-1, 1], where an error of 0.1 is one of 0.2."""
+    assert mse_loss(faces + 0.1, faces) == pytest.approx(0.04, rel=1e-3)
+
+
 def test_the_weight_says_where_an_error_hurts(faces):
     weight = torch.zeros(3, 1, 64, 64)
     weight[..., :32] = 2
@@ -221,34 +204,20 @@ def test_crops_lie_inside_and_on_the_face(faces):
 # The trainer
 
 
-def small(config: TrainConfig, **data) -> TrainConfig:
-    data = {"size": 64, "real_share": 1.0, **data}
-    return dataclasses.replace(
-        config, batch=4, warmup=1, ema=0.5, data=dataclasses.replace(config.data, **data)
-    )
-
-
-def make_trainer(config: TrainConfig) -> Trainer:
-    torch.manual_seed(0)
-    objective = Objective(config, Path("no-such-folder"))
-    trainer = Trainer(config, GFRNet(CONFIGS[config.model]), objective, torch.device("cpu"))
-    trainer.dtype = torch.float32
-    return trainer
-
-
-@pytest.fixture(scope="session")
-def joint_config():
-    loss = dataclasses.replace(
-        TrainConfig().loss, landmark=1.0, tv=0.02, flow=0.2, reconstruction=1.0, gradient=0.5
-    )
-    return small(TrainConfig(lr=4e-4, steps=100, loss=loss))
-
-
-def test_a_few_steps_on_one_batch_lower_every_term(store, joint_config):
-    trainer = make_trainer(joint_config)
-    batch = collate(PairDataset(store, joint_config.data), range(4))
+@pytest.mark.parametrize(
+    ("part", "lr", "terms"),
+    [
+        ("warpnet", 4e-4, ("landmark", "flow")),
+        ("recnet", 5e-5, ("reconstruction", "gradient")),  # starts at the input: small steps only
+    ],
+)
+def test_a_few_steps_on_one_batch_lower_every_term(store, joint_config, part, lr, terms):
+    data = dataclasses.replace(joint_config.data, null_share=1.0)
+    config = dataclasses.replace(joint_config, train=(part,), flow="mesh", lr=lr, data=data)
+    trainer = make_trainer(config)
+    batch = collate(PairDataset(store, config.data), range(4))
     log = [trainer.train_step(batch, progress=0) for _ in range(25)]
-    for term in ("landmark", "reconstruction", "gradient", "flow"):
+    for term in terms:
         assert log[-1][term] < 0.97 * log[0][term], term
 
 
@@ -293,6 +262,24 @@ def test_the_learning_rate_warms_up_and_anneals():
     assert learning_rate(config, 50, 0) == pytest.approx(1)
     assert learning_rate(config, 50, 0.5) == pytest.approx(0.505)
     assert learning_rate(config, 50, 1) == pytest.approx(0.01)
+
+
+def test_a_resumed_sampler_goes_on_where_the_batches_ended():
+    straight, resumed = iter(Upward(0, 3)), iter(Upward(2, 3))
+    assert [next(straight) for _ in range(9)][6:] == [next(resumed) for _ in range(3)] == [6, 7, 8]
+
+
+def test_a_resumed_log_forgets_the_steps_to_be_taken_again(tmp_path):
+    path = tmp_path / "log.csv"
+    log = Log(path, every=2)
+    for step in range(1, 7):
+        log.add({"total": float(step)}, step, minutes=0)
+    again = Log(path, step=5, every=2)
+    again.add({"total": 9.0}, 6, minutes=0)
+    again.write(6, minutes=0)
+    with path.open() as file:
+        rows = [(int(row["step"]), float(row["total"])) for row in csv.DictReader(file)]
+    assert rows == [(2, 1.5), (4, 3.5), (6, 9.0)]
 
 
 def test_images_become_floats_once(store):

@@ -25,9 +25,17 @@ class LossConfig:
     flow: float = 0.0
     mesh: float = 0.0
     reconstruction: float = 0.0
+    """Charbonnier distance; ``mse`` is the paper's squared one."""
+    mse: float = 0.0
     gradient: float = 0.0
     perceptual: float = 0.0
     identity: float = 0.0
+    global_gan: float = 0.0
+    """Adversarial terms, see ``training.adversarial``: whole picture or face region ("local"), one
+    verdict per picture or per patch."""
+    local_gan: float = 0.0
+    patch_global_gan: float = 0.0
+    patch_local_gan: float = 0.0
     crop: int = 128
     """Side of the random crop around the face that the perceptual loss looks at."""
 
@@ -43,6 +51,7 @@ class TrainConfig:
     flow: str = "warpnet"
     """What warps the guide for RecNet: "warpnet", or "mesh" (the meshes' own flow)."""
     batch: int = 16
+    """Samples per step, of all processes together."""
     steps: int = 100_000
     lr: float = 3e-4
     lr_final: float = 0.0

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gfr.warpnet import identity_grid, resize_flow
+from training.distributed import masked_mean, own_rows, world_size
 
 
 def landmark_loss(flow: Tensor, points: Tensor, guide_points: Tensor) -> Tensor:
@@ -24,7 +25,7 @@ def landmark_loss(flow: Tensor, points: Tensor, guide_points: Tensor) -> Tensor:
     at = F.grid_sample(flow, points[:, :, None], mode="bilinear", align_corners=True)[..., 0]
     inside = (points.abs() <= 1).all(2).float()
     error = (at.transpose(1, 2) - guide_points).abs().sum(2)
-    return (error * inside).sum() / inside.sum().clamp(min=1)
+    return masked_mean(error, inside)
 
 
 def total_variation_loss(flow: Tensor) -> Tensor:
@@ -46,13 +47,18 @@ def flow_loss(flow: Tensor, mesh_flow: Tensor) -> Tensor:
 
 
 def reconstruction_loss(restored: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
-    """Charbonnier distance, ε = 1/255: L1 that is smooth at 0 (GFRNet eq. 4 has the square).
+    """Charbonnier distance, ε = 1/255: L1 that is smooth at 0.
 
     Args:
         weight: N×1×h×w of mean 1, resampled to the image.
     """
     error = ((restored - truth).square() + (1 / 255) ** 2).sqrt()
     return (error * _resize(weight, truth)).mean()
+
+
+def mse_loss(restored: Tensor, truth: Tensor) -> Tensor:
+    """Squared distance (GFRNet eq. 4) on the scale [-1, 1], which the paper's weight is for."""
+    return 4 * F.mse_loss(restored, truth)
 
 
 def gradient_loss(restored: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
@@ -77,9 +83,11 @@ def face_corners(
         points: N×K×2 mesh points in [-1, 1].
         size: side of the images.
         side: side of the crops, at most ``size``.
+        generator: the same in all processes that share the batch.
     """
     low, high = points.amin(1).cpu(), points.amax(1).cpu()
-    centre = low + torch.rand(len(points), 2, generator=generator) * (high - low)
+    draw = own_rows(torch.rand(world_size() * len(points), 2, generator=generator))
+    centre = low + draw * (high - low)
     corner = (centre + 1) / 2 * (size - 1) - side / 2
     return [(int(x), int(y)) for x, y in corner.round().clamp(0, size - side).tolist()]
 

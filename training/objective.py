@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from gfr.model import GFRNet
 from gfr.warpnet import WarpFlows, identity_grid
+from training.adversarial import Adversary, Scene, active_terms
 from training.config import TrainConfig
 from training.data import NONE, WRONG
+from training.distributed import masked_mean
 from training.identity import Recogniser
 from training.losses import (
     cut,
@@ -18,6 +21,7 @@ from training.losses import (
     flow_loss,
     gradient_loss,
     landmark_loss,
+    mse_loss,
     reconstruction_loss,
     total_variation_loss,
 )
@@ -26,8 +30,22 @@ from training.perceptual import VGGFeatures, vgg_distance
 Batch = dict[str, Tensor]
 
 
+class Outcome(NamedTuple):
+    """What the network made of a batch."""
+
+    total: Tensor
+    """The weighted sum of the terms; its gradient trains the network."""
+    terms: dict[str, float]
+    """Every term's own value."""
+    restored: Tensor | None
+    """Î, N×3×H×W; None in a stage without RecNet."""
+    scene: Scene | None
+    """What the discriminators are told beside Î."""
+
+
 class Objective(nn.Module):
-    """Batch → weighted loss and its parts. Holds the frozen networks that some terms need.
+    """Batch → weighted loss and its parts. Holds the other networks that some terms need: frozen
+    ones, and in ``adversary`` (None without adversarial terms) the discriminators.
 
     Args:
         config: the stage; terms of weight 0 are not computed, their networks not loaded.
@@ -42,17 +60,17 @@ class Objective(nn.Module):
         perceptual, identity = config.loss.perceptual, config.loss.identity
         self.vgg = VGGFeatures(vgg if vgg.exists() else None) if perceptual else None
         self.recogniser = Recogniser(models / "identity_dlib_resnet.pt") if identity else None
+        self.adversary = Adversary(config) if active_terms(config) else None
 
-    def forward(
-        self, model: GFRNet, batch: Batch, generator: torch.Generator
-    ) -> tuple[Tensor, dict[str, float]]:
-        """The weighted sum, and every term's own value for the log.
+    def forward(self, model: GFRNet, batch: Batch, generator: torch.Generator) -> Outcome:
+        """What the batch costs.
 
         Args:
             batch: of a ``PairDataset``, images already float in [0, 1].
             generator: decides the perceptual crops.
         """
-        terms = {}
+        terms: dict[str, Tensor] = {}
+        restored = scene = None
         flow = batch["mesh_flow"]
         if "warpnet" in self.config.train or self.config.flow == "warpnet":
             with torch.set_grad_enabled("warpnet" in self.config.train):
@@ -65,10 +83,16 @@ class Objective(nn.Module):
             none = (batch["kind"] == NONE)[:, None, None, None]
             grid = identity_grid(*flow.shape[-2:], device=flow.device)
             flow = torch.where(none, grid, flow)
-            restored = model.restore(batch["degraded"], batch["guide"], flow).restored
+            out = model.restore(batch["degraded"], batch["guide"], flow)
+            restored = out.restored
+            # Detached: WarpNet must not learn to bend the condition to the discriminators' taste.
+            scene = Scene(batch["guide"], out.warped.detach(), batch["points"])
             terms |= self._image_terms(restored, batch, generator)
+            if self.adversary is not None:
+                terms |= self.adversary.generator_terms(restored, scene)
         total = sum(getattr(self.config.loss, name) * value for name, value in terms.items())
-        return total, {name: value.item() for name, value in terms.items()}
+        values = {name: value.item() for name, value in terms.items()}
+        return Outcome(total, values, restored, scene)
 
     def _warp_terms(self, steps: WarpFlows, batch: Batch) -> dict[str, Tensor]:
         """Every step is supervised; the last, which is used, counts most (as in RAFT)."""
@@ -97,6 +121,8 @@ class Objective(nn.Module):
     ) -> dict[str, Tensor]:
         loss, truth, weight = self.config.loss, batch["truth"], batch["weight"]
         terms = {"reconstruction": reconstruction_loss(restored, truth, weight)}
+        if loss.mse:
+            terms["mse"] = mse_loss(restored, truth)
         if loss.gradient:
             terms["gradient"] = gradient_loss(restored, truth, weight)
         if self.vgg is not None:
@@ -112,7 +138,7 @@ class Objective(nn.Module):
             # A stranger's guide says nothing about who this is; such a face must not be guessed.
             known = (batch["kind"] != WRONG).float()
             distance = (self.recogniser(restored) - target).square().sum(1)
-            terms["identity"] = (distance * known).sum() / known.sum().clamp(min=1)
+            terms["identity"] = masked_mean(distance, known)
         return terms
 
 
