@@ -15,7 +15,6 @@ from gfr.model import CONFIGS
 from gfr.warpnet import identity_grid, warp
 from gfr.weights import load_model
 from training.config import TrainConfig, load_config
-from training.curves import main as draw_curves_of
 from training.data import NONE, WRONG, DataConfig, FaceStore, PairDataset, warped_copy
 from training.log import Log
 from training.losses import (
@@ -338,26 +337,3 @@ def test_a_bad_config_ends_with_one_sentence(tmp_path, capsys, text, sentence):
 def test_every_shipped_config_is_readable(path):
     config = load_config(path)
     assert config.model in CONFIGS and config.batch > 0
-
-
-# The curves
-
-
-def write_log(run: Path) -> Path:
-    run.mkdir()
-    rows = [f"{50 * i},{i},{1 / i:.3f},{2 / i:.3f}" for i in range(1, 9)]
-    (run / "log.csv").write_text("\n".join(["step,minutes,landmark,mesh", *rows]) + "\n")
-    return run
-
-
-def test_the_curves_of_two_runs_become_one_picture(tmp_path):
-    runs = [str(write_log(tmp_path / name)) for name in ("one", "two")]
-    assert draw_curves_of([*runs, "-o", str(tmp_path / "curves.png")]) == 0
-    picture = load_image(tmp_path / "curves.png")
-    assert picture.std() > 5 and picture.shape[0] > 300
-
-
-def test_a_folder_without_a_log_is_one_sentence(tmp_path, capsys):
-    assert draw_curves_of([str(tmp_path), "-o", str(tmp_path / "c.png")]) == 2
-    assert "log.csv" in capsys.readouterr().err
-    assert not (tmp_path / "c.png").exists()
