@@ -241,6 +241,12 @@ def test_a_resumed_run_is_the_run_that_was_not_stopped(store, joint_config, tmp_
             torch.testing.assert_close(a[name], b[name], rtol=1e-4, atol=1e-6)
 
 
+def test_a_run_of_other_networks_cannot_be_resumed(joint_config, tmp_path):
+    make_trainer(dataclasses.replace(joint_config, train=("recnet",))).save(tmp_path)
+    with pytest.raises(ValueError, match="other networks"):
+        make_trainer(joint_config).resume(tmp_path)
+
+
 @pytest.mark.parametrize(("part", "other"), [("warpnet", "recnet"), ("recnet", "warpnet")])
 def test_a_stage_changes_only_what_it_trains(store, joint_config, part, other):
     config = dataclasses.replace(joint_config, train=(part,), flow="mesh")

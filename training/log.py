@@ -23,10 +23,10 @@ class Log:
         self.sums: dict[str, float] = {}
         self.count = 0
         if path.exists():
-            header, *rows = path.read_text().splitlines()
-            kept = [row for row in rows if int(row.partition(",")[0]) <= step]
+            lines = path.read_text().splitlines(keepends=True)
+            kept = [row for row in lines[1:] if int(row.partition(",")[0]) <= step]
             with replacing(path) as temporary:
-                temporary.write_text("\n".join([header, *kept]) + "\n")
+                temporary.write_text("".join(lines[:1] + kept))
 
     def add(self, values: dict[str, float], step: int, minutes: float) -> dict[str, float] | None:
         """Count one step in; returns the row when one was written."""
@@ -41,7 +41,7 @@ class Log:
             return None
         row = {"step": step, "minutes": round(minutes, 2)}
         row |= {name: float(f"{s / self.count:.5g}") for name, s in self.sums.items()}
-        new = not self.path.exists()
+        new = not self.path.exists() or not self.path.stat().st_size
         with self.path.open("a", newline="") as file:
             writer = csv.DictWriter(file, row, lineterminator="\n")
             if new:

@@ -128,18 +128,23 @@ class Trainer:
         """Continue from ``out/checkpoint.pt``.
 
         Raises:
-            ValueError: it is of a run with discriminators and this one has none, or the reverse.
+            ValueError: it is of another network, or of a run with other discriminators.
         """
         state = torch.load(out / "checkpoint.pt", map_location=self.device, weights_only=True)
         if ("rival" in state) != (self.rival is not None):
             raise ValueError(
                 f"The run in {out} and the configuration differ in adversarial terms; begin a new "
-                "stage with --init-warpnet and --init-recnet instead of --resume."
+                "stage with --init-warpnet and --init-recnet."
             )
-        self.model.load_state_dict(state["model"])
-        self.ema.load_state_dict(state["ema"])
-        self.learner.load_state_dict(state)
-        if self.rival is not None:
-            self.objective.adversary.load_state_dict(state["rival"]["model"])
-            self.rival.load_state_dict(state["rival"])
+        try:
+            self.model.load_state_dict(state["model"])
+            self.ema.load_state_dict(state["ema"])
+            self.learner.load_state_dict(state)
+            if self.rival is not None:
+                self.objective.adversary.load_state_dict(state["rival"]["model"])
+                self.rival.load_state_dict(state["rival"])
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(
+                f"The run in {out} trains other networks than the configuration."
+            ) from error
         self.step, self.elapsed = state["step"], state["elapsed"]
