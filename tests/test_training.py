@@ -339,6 +339,29 @@ def test_a_bad_config_ends_with_one_sentence(tmp_path, capsys, text, sentence):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('model = "huge"', "model must be"),
+        ('[data]\npreset = "light"', "preset must be"),
+        ("[data]\nreal_share = 1.5", "every share"),
+        ("[data]\nwrong_share = 0.6\nnone_share = 0.6", "add up"),
+    ],
+)
+def test_a_config_that_no_run_could_use_is_refused_when_read(tmp_path, text, sentence):
+    path = tmp_path / "c.toml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=sentence):
+        load_config(path)
+
+
+def test_a_log_with_other_columns_is_set_aside(tmp_path):
+    Log(tmp_path / "log.csv", every=1).add({"total": 1.0}, 1, 0)
+    Log(tmp_path / "log.csv", 1, every=1).add({"total": 1.0, "identity": 0.5}, 2, 0)
+    assert (tmp_path / "log-until-1.csv").read_text().startswith("step,minutes,total\n1,")
+    assert (tmp_path / "log.csv").read_text().startswith("step,minutes,total,identity\n2,")
+
+
 @pytest.mark.parametrize("path", CONFIG_FILES, ids=lambda p: p.stem)
 def test_every_shipped_config_is_readable(path):
     config = load_config(path)

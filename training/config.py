@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gfr.degradation import PRESETS
+from gfr.model import CONFIGS
 from training.data import DataConfig
 
 try:
@@ -92,6 +94,15 @@ def load_config(path: Path) -> TrainConfig:
         raise ValueError(f"{path}: train must name warpnet, recnet or both, not {config.train}.")
     if config.flow not in ("warpnet", "mesh"):
         raise ValueError(f"{path}: flow must be warpnet or mesh, not {config.flow!r}.")
+    if config.model not in CONFIGS:
+        raise ValueError(f"{path}: model must be {' or '.join(CONFIGS)}, not {config.model!r}.")
+    if config.data.preset not in PRESETS:
+        raise ValueError(f"{path}: preset must be one of {', '.join(PRESETS)}.")
+    shares = {f.name: getattr(config.data, f.name) for f in fields(DataConfig) if "share" in f.name}
+    if any(not 0 <= share <= 1 for share in shares.values()):
+        raise ValueError(f"{path}: every share must lie in 0…1.")
+    if config.data.wrong_share + config.data.none_share > 1:
+        raise ValueError(f"{path}: wrong_share and none_share add up to more than 1.")
     return config
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -29,7 +30,10 @@ def process_group() -> Iterator[None]:
     local = int(os.environ["LOCAL_RANK"])
     if local < torch.cuda.device_count():
         torch.cuda.set_device(local)
-    dist.init_process_group()  # NCCL for tensors on a GPU, gloo for those on the CPU
+    # The others wait for the first while it decodes the crops, which may take hours.
+    dist.init_process_group(
+        timeout=timedelta(hours=24)
+    )  # NCCL for tensors on a GPU, gloo for those on the CPU
     try:
         yield
     finally:

@@ -41,6 +41,7 @@ class Log:
             return None
         row = {"step": step, "minutes": round(minutes, 2)}
         row |= {name: float(f"{s / self.count:.5g}") for name, s in self.sums.items()}
+        self._set_aside_other_columns(",".join(row))
         new = not self.path.exists() or not self.path.stat().st_size
         with self.path.open("a", newline="") as file:
             writer = csv.DictWriter(file, row, lineterminator="\n")
@@ -49,3 +50,12 @@ class Log:
             writer.writerow(row)
         self.sums, self.count = {}, 0
         return row
+
+    def _set_aside_other_columns(self, header: str) -> None:
+        """A run resumed with other loss terms begins a new file; the old rows stay beside it."""
+        if not self.path.exists():
+            return
+        lines = self.path.read_text().splitlines()
+        if lines and lines[0] != header:
+            last = lines[-1].partition(",")[0]
+            self.path.rename(self.path.with_name(f"{self.path.stem}-until-{last}.csv"))

@@ -102,13 +102,15 @@ class Objective(nn.Module):
         def over_steps(values: list[Tensor]) -> Tensor:
             return sum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights)
 
-        terms = {
-            "landmark": over_steps([landmark_loss(f, points, guide_points) for f in steps.flows]),
-            "tv": over_steps([total_variation_loss(f) for f in steps.flows]),
-        }
-        if self.config.loss.flow:
+        loss, terms = self.config.loss, {}
+        if loss.landmark:
+            errors = [landmark_loss(f, points, guide_points) for f in steps.flows]
+            terms["landmark"] = over_steps(errors)
+        if loss.tv:
+            terms["tv"] = over_steps([total_variation_loss(f) for f in steps.flows])
+        if loss.flow:
             terms["flow"] = over_steps([flow_loss(f, batch["mesh_flow"]) for f in steps.flows])
-        if self.config.loss.mesh and steps.meshes:
+        if loss.mesh and steps.meshes:
             truths = (points, guide_points)
             terms["mesh"] = sum(
                 (found - true).abs().sum(2).mean()
@@ -120,7 +122,9 @@ class Objective(nn.Module):
         self, restored: Tensor, batch: Batch, generator: torch.Generator
     ) -> dict[str, Tensor]:
         loss, truth, weight = self.config.loss, batch["truth"], batch["weight"]
-        terms = {"reconstruction": reconstruction_loss(restored, truth, weight)}
+        terms = {}
+        if loss.reconstruction:
+            terms["reconstruction"] = reconstruction_loss(restored, truth, weight)
         if loss.mse:
             terms["mse"] = mse_loss(restored, truth)
         if loss.gradient:

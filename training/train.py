@@ -9,7 +9,6 @@ configuration's ``steps`` or after ``--minutes``, whichever comes first. On seve
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 import time
 from pathlib import Path
@@ -33,7 +32,7 @@ from training.samples import save_samples
 from training.trainer import Trainer
 
 
-def run(trainer: Trainer, store: FaceStore, out: Path, minutes: float, workers: int) -> None:
+def run(trainer: Trainer, store: FaceStore, out: Path, workers: int) -> None:
     """Train until the steps or the minutes are used up; the first process writes the files."""
     config, first = trainer.config, rank() == 0
     loader = DataLoader(
@@ -50,7 +49,7 @@ def run(trainer: Trainer, store: FaceStore, out: Path, minutes: float, workers: 
         total=config.steps, initial=trainer.step, unit="step", mininterval=5, disable=not first
     )
     for batch in loader:
-        progress = max(trainer.step / config.steps, trainer.elapsed / (60 * minutes))
+        progress = max(trainer.step / config.steps, trainer.elapsed / (60 * trainer.minutes))
         progress = agreed(progress, trainer.device)
         if progress >= 1:
             break
@@ -98,7 +97,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="length of the run")
+    parser.add_argument("--minutes", type=float, help="length of the run; kept when resumed")
     parser.add_argument("--init-warpnet", type=Path, help="weights to take the WarpNet from")
     parser.add_argument("--init-recnet", type=Path, help="weights to take the RecNet from")
     parser.add_argument("--models", type=Path, default=Path("../shared/models"))
@@ -131,6 +130,7 @@ def prepare(args: argparse.Namespace) -> tuple[Trainer, FaceStore]:
     trainer = Trainer(config, model, objective, pick_device(args.device), dtype)
     if args.resume:
         trainer.resume(args.out)
+    trainer.minutes = args.minutes or trainer.minutes
     return trainer, store
 
 
@@ -148,7 +148,7 @@ def main(argv: list[str] | None = None) -> int:
         args.out.mkdir(parents=True, exist_ok=True)
         if rank() == 0:
             clear_unfinished(args.out)
-        run(trainer, store, args.out, args.minutes, args.workers)
+        run(trainer, store, args.out, args.workers)
     return 0
 
 

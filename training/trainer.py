@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ class Trainer:
             # Little momentum, as in pix2pix: the two sides' moves chase each other otherwise.
             parameters = list(objective.adversary.parameters())
             self.rival = Learner(parameters, (0.5, 0.99), decay, clip, device, self.dtype)
-        self.step, self.elapsed = 0, 0.0
+        self.step, self.elapsed, self.minutes = 0, 0.0, math.inf
 
     def _choose_parameters(self) -> list[torch.nn.Parameter]:
         """Freeze what the stage does not train; give back the rest."""
@@ -112,6 +113,7 @@ class Trainer:
             **self.learner.state_dict(),
             "step": self.step,
             "elapsed": self.elapsed,
+            "minutes": self.minutes,
         }
         if self.rival is not None:
             discriminators = self.objective.adversary.state_dict()
@@ -130,7 +132,7 @@ class Trainer:
         Raises:
             ValueError: it is of another network, or of a run with other discriminators.
         """
-        state = torch.load(out / "checkpoint.pt", map_location=self.device, weights_only=True)
+        state = torch.load(out / "checkpoint.pt", map_location="cpu", weights_only=True)
         if ("rival" in state) != (self.rival is not None):
             raise ValueError(
                 f"The run in {out} and the configuration differ in adversarial terms; begin a new "
@@ -148,3 +150,4 @@ class Trainer:
                 f"The run in {out} trains other networks than the configuration."
             ) from error
         self.step, self.elapsed = state["step"], state["elapsed"]
+        self.minutes = state.get("minutes", math.inf)
