@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import tempfile
 import warnings
 from typing import Any
 
@@ -217,7 +219,7 @@ def build(restorer: Restorer) -> gr.Blocks:
         analytics_enabled=False,
         delete_cache=(600, FILES_LIVE),
     ) as page:
-        session = gr.State(None, time_to_live=FILES_LIVE)
+        session = gr.State(None)
         page.load(actions.new_session, None, session, api_visibility="private")
         with gr.Row(equal_height=True, elem_classes="gfr-top"):
             gr.HTML(HEADER, scale=5, min_width=320)
@@ -266,14 +268,28 @@ def launch(page: gr.Blocks, port: int, **options: Any) -> str:
 
 def main() -> int:
     """Serve the page on http://127.0.0.1:7860; ``PORT`` or ``GRADIO_SERVER_PORT`` changes that."""
-    port = int(os.environ.get("PORT") or os.environ.get("GRADIO_SERVER_PORT") or 7860)
-    try:
-        restorer = Restorer.load()
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    launch(build(restorer), port)
+    # A polite kill ends like Ctrl-C, so that what visitors uploaded is deleted.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with tempfile.TemporaryDirectory(prefix="gfr-page-") as files:
+        os.environ["GRADIO_TEMP_DIR"] = files
+        try:
+            launch(build(Restorer.load()), read_port())
+        except (InputError, OSError) as error:
+            print(error, file=sys.stderr)
+            return 2
     return 0
+
+
+def read_port() -> int:
+    """The port that the environment asks for.
+
+    Raises:
+        InputError: it is not a number from 1 to 65535.
+    """
+    port = os.environ.get("PORT") or os.environ.get("GRADIO_SERVER_PORT") or "7860"
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise InputError(f"PORT must be a number from 1 to 65535, not {port}.")
+    return int(port)
 
 
 if __name__ == "__main__":

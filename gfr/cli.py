@@ -29,6 +29,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         named = f"{error.filename}: {error.strerror}." if error.filename else str(error)
         return _fail(named)
+    except ImportError as error:
+        if ".so" not in str(error):
+            raise
+        return _fail(
+            f"A system library is missing ({error}); on Debian and Ubuntu: apt-get install libgl1 "
+            "libegl1 libgles2 libglib2.0-0."
+        )
     except KeyboardInterrupt:
         return 130
     return 0
@@ -140,11 +147,15 @@ def _restore_one(args: argparse.Namespace) -> None:
         check_image(path)
     restorer = _load(args)
     result = restorer.restore(args.photo, args.guides, args.strength, args.aligned)
+    save_image(args.output, result.image)
     if args.panels is not None:
         from gfr.visualize import panels
 
-        save_image(args.panels, panels(result.faces[0]))
-    save_image(args.output, result.image)
+        try:
+            save_image(args.panels, panels(result.faces[0]))
+        except InputError:
+            args.output.unlink()  # both or none
+            raise
     if args.json:
         _print_json({"output": str(args.output), **_report(restorer, result)})
 

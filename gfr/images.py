@@ -87,8 +87,9 @@ def save_image(path: str | os.PathLike[str], image: np.ndarray | Image.Image) ->
     try:
         with replacing(path) as temporary:
             image.save(temporary, **options)
-    except OSError as error:
-        raise ImageError(f"{path} could not be written: {error.strerror or error}.") from error
+    except (OSError, ValueError) as error:  # a ValueError where the format has no room for the size
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"{path} could not be written: {reason}.") from error
 
 
 def check_output(path: str | os.PathLike[str]) -> None:

@@ -129,15 +129,15 @@ def _staging(folder: Path) -> Iterator[Path]:
     """A hidden folder inside ``folder``; its files move up when the block succeeds."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; with --pairs, -o names a folder.")
-    made = not folder.exists()
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     stage = Path(tempfile.mkdtemp(prefix=".gfr-", dir=folder))
     try:
         yield stage
         for file in sorted(stage.iterdir()):
             file.replace(folder / file.name)
-        made = False
+        made = []
     finally:
         shutil.rmtree(stage)
-        if made:
-            folder.rmdir()
+        for path in made:
+            path.rmdir()

@@ -233,3 +233,9 @@ def test_tensors_round_trip_exactly() -> None:
     assert tensor.min() >= 0 and tensor.max() <= 1
     assert np.array_equal(to_image(tensor), image)
     assert np.array_equal(to_image(tensor[0] * 3 - 1), to_image((tensor * 3 - 1).clamp(0, 1)))
+
+
+def test_a_picture_too_wide_for_its_format_is_refused_in_a_sentence(tmp_path):
+    with pytest.raises(ImageError, match="16383"):
+        save_image(tmp_path / "wide.webp", np.zeros((4, 17000, 3), np.uint8))
+    assert not list(tmp_path.iterdir())

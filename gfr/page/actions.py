@@ -27,7 +27,7 @@ from gfr.page.controls import from_degradation, to_degradation, to_view, view_de
 from gfr.page.curve import curve_value
 from gfr.page.examples import Examples
 from gfr.page.studio import View
-from gfr.page.subjects import Session, Steps, Subject, subject
+from gfr.page.subjects import Session, Steps, Subject, read_upload, subject
 from gfr.presets import PRESETS, preset
 from gfr.restorer import Restorer, Result
 
@@ -85,8 +85,8 @@ class Actions:
         Returns:
             The photo before and after, the restored photo and face as files, the four panels.
         """
-        image = load_image(_needed(photo, "Add the photo to restore first."), name="The photo")
-        pictures = [load_image(path, name="The guide") for path, _ in guides or []]
+        image = read_upload(_needed(photo, "Add the photo to restore first."), "The photo")
+        pictures = [read_upload(path, "The guide") for path, _ in guides or []]
         result = self.restorer.restore(image, pictures or None, strength)
         if session is not None:
             session.restored = Steps.of(result.faces[0])

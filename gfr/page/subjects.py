@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from gfr.alignment import ffhq_transform
+from gfr.errors import InputError
 from gfr.images import load_image
 from gfr.restorer import FaceResult, Restorer
 
@@ -56,6 +57,17 @@ class Session:
     """The last face restored under "Restore my photo", to draw its flow in another style."""
 
 
+def read_upload(path: str | Path, name: str) -> np.ndarray:
+    """Read an uploaded picture as H×W×3 uint8 RGB; ``name`` is what error messages call it.
+
+    Raises:
+        InputError: it is not an image, or it was deleted since.
+    """
+    if not Path(path).is_file():
+        raise InputError("This upload has expired; add the picture again.")
+    return load_image(path, name=name)
+
+
 def read_subject(restorer: Restorer, path: str | Path, what: str) -> Subject:
     """Find and align the largest face of a photo.
 
@@ -67,7 +79,7 @@ def read_subject(restorer: Restorer, path: str | Path, what: str) -> Subject:
     Raises:
         InputError: the file is not an image, or shows no face.
     """
-    face, aligned = restorer.find_face(load_image(path, name=f"The {what}"), f"the {what}")
+    face, aligned = restorer.find_face(read_upload(path, f"The {what}"), f"the {what}")
     return Subject(aligned.image, to_crop(face.landmarks, aligned.matrix))
 
 

@@ -124,6 +124,6 @@ HOW_IT_WORKS = """
 HONEST_USE = """
 <p class="gfr-honest"><b>Use it honestly.</b> Restored detail is inferred from the guide and from
 other faces, not recovered from your photo: it is no evidence of who somebody is.
-Photos are worked on in memory, deleted soon after, and sent nowhere else.
+Photos are deleted from this server within about an hour, and sent nowhere else.
 The people in the examples do not exist.</p>
 """
